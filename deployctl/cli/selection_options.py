@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Sequence
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Annotated, Any
@@ -167,7 +168,8 @@ def _entrypoint(entrypoint: str) -> str:
 def expand_files(files: list[Path]) -> list[Path]:
     """The files with those that patterns match, each once. Raises UsageError if one matches none.
 
-    A file with such characters in its name is itself.
+    A file with such characters in its name is itself. Of the matches of a pattern, the files of
+    environments are left out: they are read with the file that they stand beside.
     """
     found: dict[Path, None] = {}
     for path in files:
@@ -181,5 +183,12 @@ def expand_files(files: list[Path]) -> list[Path]:
                 f"no file matches '{path}'",
                 help="Quote the pattern, and mind that it starts at the working directory.",
             )
-        found |= dict.fromkeys(matches)
+        found |= {each: None for each in matches if not _is_beside_another(each, matches)}
     return list(found)
+
+
+def _is_beside_another(file: Path, files: Sequence[Path]) -> bool:
+    """Whether a file is that of an environment: `a.prod.yaml` beside `a.yaml`."""
+    parts = file.stem.split(".")
+    stems = (".".join(parts[:end]) for end in range(1, len(parts)))
+    return any(file.with_name(f"{stem}{file.suffix}") in files for stem in stems if stem)

@@ -7,7 +7,7 @@ import pytest
 
 from deployctl.cli.project import load_options
 from deployctl.cli.project_options import DeployOptions, ImageOptions, OverrideOptions
-from deployctl.cli.selection_options import SelectionOptions
+from deployctl.cli.selection_options import SelectionOptions, expand_files
 from deployctl.core.errors import UsageError
 from tests.support.in_process import run_in_process
 from tests.support.project import write_project
@@ -118,6 +118,20 @@ def test_selects_from_all_files_that_a_pattern_matches(
     args = ["validate", "--prefect-file", "**/prefect.yaml", *options]
     done = run_in_process(args, cwd=tmp_path, env={"HOME": str(tmp_path), "PATH": ""})
     assert subject in done.stdout + done.stderr
+
+
+def test_a_pattern_leaves_the_files_of_environments_out(tmp_path: Path) -> None:
+    """They are read with the file that they stand beside."""
+    for name in ("a.yaml", "a.prod.yaml", "a.eu.west.yaml", "b.x.yaml", "b.yml", "c/a.dev.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def found(*patterns: str) -> list[str]:
+        files = expand_files([tmp_path / each for each in patterns])
+        return [each.relative_to(tmp_path).as_posix() for each in files]
+
+    assert found("**/*.y*ml") == ["a.yaml", "b.x.yaml", "b.yml", "c/a.dev.yaml"]
+    assert found("*.prod.yaml", "a.eu.west.yaml") == ["a.prod.yaml", "a.eu.west.yaml"]
 
 
 def test_tags_that_are_known_only_later_are_a_warning(tmp_path: Path) -> None:
