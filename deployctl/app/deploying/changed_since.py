@@ -63,7 +63,7 @@ def changed_since(
     for spec in project.deployments:
         reasons = (
             *_entry_reasons(project, spec, former, revision),
-            *inputs.of_code(spec),
+            *inputs.of_code(spec.entrypoint),
             *inputs.of_steps(project, spec),
         )
         if reasons:
@@ -128,10 +128,10 @@ class _Inputs:
         self._search_path = SearchPath.of(directory, folder)
         self._folders = tuple(dict.fromkeys((directory, folder)))
 
-    def of_code(self, spec: DeploymentSpec) -> Iterator[str]:
-        """Why the code of a flow counts as changed."""
+    def of_code(self, entrypoint: str) -> Iterator[str]:
+        """Why the code of a flow, or of the function of a step, counts as changed."""
         try:
-            located = locate(parse_entrypoint(spec.entrypoint), self._search_path.bases)
+            located = locate(parse_entrypoint(entrypoint), self._search_path.bases)
         except ValueError:
             return
         if located is None or located.file is None:
@@ -153,6 +153,8 @@ class _Inputs:
                 for file in self._named_files(step):
                     if self._changes.has(file):
                         yield f"{self._name(file)} changed, which the step '{step.name}' reads"
+                for reason in self.of_code(step.function):
+                    yield f"the step '{step.name}': {reason}"
                 if is_docker_build(step):
                     yield from self._of_context(step)
 

@@ -212,6 +212,23 @@ def test_finds_the_files_that_a_step_names(repository: Path, case: str) -> None:
     assert file in reason
 
 
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        ("tools/gen.py", "the step 'main': tools/gen.py changed"),
+        ("lib/late.py", "the step 'main': imports lib/late.py, which changed"),
+    ],
+)
+def test_a_step_may_be_a_function_of_the_project(repository: Path, file: str, reason: str) -> None:
+    write(repository, "tools/gen.py", "import lib.late\n\ndef main():\n    return {}\n")
+    write_file(repository, [{**ENTRIES[2], "build": [{"tools.gen.main": {}}]}], pull=[])
+    git(repository, "commit", "-q", "-a", "-m", "step")
+    assert selected(repository) == {}
+    with (repository / file).open("a", encoding="utf-8") as stream:
+        stream.write("# changed\n")
+    assert selected(repository) == {"plain/image": [reason]}
+
+
 def test_a_placeholder_names_no_file(repository: Path) -> None:
     write_file(repository, [{**ENTRIES[2], "build": [shell(script=SCRIPT)]}], pull=[])
     git(repository, "commit", "-q", "-a", "-m", "step")
