@@ -17,7 +17,7 @@ from deployctl.api.paging import PAGE
 from deployctl.core.errors import ApiError, DeployctlError
 from deployctl.core.json_values import Json, canonical_json
 from deployctl.core.redact import MASK, contains_credential, mask_secrets
-from deployctl.deploy.last_applied import artifact_key
+from deployctl.deploy.artifact_keys import artifact_key
 from deployctl.deploy.model import (
     Change,
     Key,

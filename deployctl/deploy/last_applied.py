@@ -15,9 +15,6 @@ killed at any point is completed by the next one.
 
 from __future__ import annotations
 
-import hashlib
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -29,13 +26,13 @@ from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.paging import PAGE, pages
 from deployctl.core.errors import ApiError, DeployctlError, LostResponse
 from deployctl.core.json_values import Json
+from deployctl.deploy.artifact_keys import KEY_PREFIX, artifact_key
 from deployctl.deploy.model import Key, Resource
 from deployctl.deploy.resources import RESOURCE_KINDS
 
 _FORMAT = 1
 _TYPE = "deployctl"
 """The type of the artifacts."""
-_KEY_PREFIX = "deployctl-"
 _MERGE_TRIES = 20
 """How often a record is merged again because other commands write it at the same time."""
 _HISTORY = 20
@@ -169,7 +166,7 @@ def read_other_records(project: str) -> ApiCall[dict[str, LastApplied]]:
         if each["key"] == artifact_key(project) or not isinstance(data, dict):
             continue
         if data.get("format") == _FORMAT:
-            name = data.get("project") or each["key"].removeprefix(_KEY_PREFIX)
+            name = data.get("project") or each["key"].removeprefix(KEY_PREFIX)
             records[name] = _decode(data)
     return records
 
@@ -213,19 +210,6 @@ def delete_record(project: str) -> ApiCall[bool]:
         is_there = True
         yield [_deletion(project, each) for each in found[1:] or found]
     return is_there
-
-
-def artifact_key(project: str) -> str:
-    """The artifact key of a project; the server accepts lower-case ASCII, digits and dashes.
-
-    A name that has to be changed for that gets a hash of the original as suffix, so that `My ETL`
-    and `my etl` have different keys.
-    """
-    plain = unicodedata.normalize("NFKD", project).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
-    if slug != project:
-        slug = f"{slug}-{hashlib.sha256(project.encode()).hexdigest()[:8]}".strip("-")
-    return f"{_KEY_PREFIX}{slug}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import ast
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _IMPORTERS = ("import_module", "__import__")
@@ -36,10 +37,9 @@ def imported_files(
     todo, seen = [file], {file}
     while todo:
         each = todo.pop(0)
-        tree = _parse(each)
-        yield ModuleFile(each, tree is not None)
-        names = _names(tree) if tree else ()
-        found = [*_packages(each, is_there), *_imported(each, names, searched, is_there)]
+        names = _imports(each)
+        yield ModuleFile(each, names is not None)
+        found = [*_packages(each, is_there), *_imported(each, names or (), searched, is_there)]
         new = [other for other in dict.fromkeys(found) if other not in seen]
         seen.update(new)
         todo += new
@@ -70,12 +70,20 @@ def _imported(
                 yield from filter(is_there, (path.with_name(f"{part}.py"), path / "__init__.py"))
 
 
-def _parse(file: Path) -> ast.Module | None:
+def _imports(file: Path) -> tuple[tuple[int, str], ...] | None:
+    """Level and dotted name of everything that a module imports; None if it cannot be parsed."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # about user code
-            return ast.parse(file.read_bytes())
+        stat = file.stat()
+        return _read_imports(file, stat.st_mtime_ns, stat.st_size)
     except (OSError, SyntaxError, ValueError):
         return None
+
+
+@cache
+def _read_imports(file: Path, _modified: int, _size: int) -> tuple[tuple[int, str], ...]:
+    """Cached, because the flows of a project share most of its modules."""
+    with warnings.catch_warnings(action="ignore"):  # about user code
+        return tuple(_names(ast.parse(file.read_bytes())))
 
 
 def _names(tree: ast.Module) -> Iterator[tuple[int, str]]:
