@@ -245,11 +245,6 @@ def missing_queue(setup: Setup) -> str:
     return f"the work pool '{POOL}' has no queue 'fast', which prefect.yaml names for 'hello/d'"
 
 
-def no_engine(setup: Setup) -> str:
-    setup.write(build=[{BUILD: {"image_name": "app", "tag": "1"}}])
-    return "the container engine at .* does not answer"
-
-
 def refusing_registry(setup: Setup) -> str:
     setup.write(push=[{PUSH: {"image_name": f"{setup.closed_registry.host}/app", "tag": "1"}}])
     return "cannot push to 'app': the registry .* answers 401"
@@ -268,10 +263,9 @@ FAULTS: list[Callable[[Setup], str]] = [
     wrong_type,
     agent_pool,
     missing_queue,
-    no_engine,
     refusing_registry,
 ]
-"""Each plants a fault and returns its cause. The fifteenth, a wrong clock, is a unit test."""
+"""Each plants a fault and returns its cause. A wrong clock and a missing engine are other tests."""
 
 
 def failures(checks: list[Any]) -> list[Any]:
@@ -290,6 +284,15 @@ def test_finds_nothing_wrong_without_a_fault(setup: Setup) -> None:
         *(f"{namespace}: jobs", f"{namespace}: leases", f"{POOL}: workers"),
         f"push to {image.rpartition(':')[0]}",
     } <= made
+
+
+def test_names_a_missing_engine_without_which_images_can_be_built(setup: Setup) -> None:
+    setup.write(build=[{BUILD: {"image_name": "app", "tag": "1"}}])
+    code, checks = setup.doctor()
+    assert (code, failures(checks)) == (0, [])
+    (engine,) = [each for each in checks if each["name"] == "docker engine"]
+    assert engine["status"] == "skipped"
+    assert re.search("the container engine at .* does not answer", json.dumps(engine))
 
 
 @pytest.mark.parametrize("plant", FAULTS, ids=lambda each: each.__name__)
