@@ -16,7 +16,7 @@ from deployctl.core.errors import LostResponse
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Change, Key, Op, Resource
 from deployctl.deploy.resources import base
-from deployctl.deploy.resources.base import ResourceKind, current_fields
+from deployctl.deploy.resources.base import ResourceKind, current_resource
 from deployctl.project.resources import accepted, declared_fields
 
 
@@ -72,13 +72,7 @@ def current_automations(
     So of two with one name every command keeps the same one.
     """
     return tuple(
-        Resource(
-            "automation",
-            (*parent, answer["name"]),
-            current_fields("automation", answer, dialect),
-            id=answer["id"],
-            raw=answer,
-        )
+        current_resource("automation", (*parent, answer["name"]), answer, dialect)
         for answer in _own(answers, deployment_id)
     )
 

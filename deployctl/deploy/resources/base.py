@@ -9,7 +9,7 @@ from typing import TypeAlias
 from deployctl.api.calls import ApiCall, Request
 from deployctl.api.dialect import Dialect
 from deployctl.core.json_values import Json
-from deployctl.deploy.model import Change, Resource
+from deployctl.deploy.model import Change, Key, Resource
 from deployctl.project.resources import fields_of
 from deployctl.project.shapes import ABSENT, Field
 
@@ -72,6 +72,12 @@ def current_fields(kind: str, answer: Mapping[str, Json], dialect: Dialect) -> d
         for name, field in fields_of(kind).items()
         if field.managed and not field.write_only
     }
+
+
+def current_resource(kind: str, key: Key, answer: Json, dialect: Dialect) -> Resource:
+    """A resource without children as the server returned it."""
+    fields = current_fields(kind, answer, dialect)
+    return Resource(kind, key, fields, id=answer["id"], raw=answer)
 
 
 def body(change: Change) -> dict[str, Json]:

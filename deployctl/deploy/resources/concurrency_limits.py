@@ -15,7 +15,7 @@ from deployctl.api.work_pools import create_named
 from deployctl.core.errors import Conflict
 from deployctl.deploy.model import Change, Op, Resource
 from deployctl.deploy.resources import base
-from deployctl.deploy.resources.base import ResourceKind, body, current_fields
+from deployctl.deploy.resources.base import ResourceKind, body, current_resource
 
 
 class GlobalLimits(ResourceKind):
@@ -75,7 +75,7 @@ def _read(
         return []
     answers = yield [Request("GET", path(key[0]), missing_ok=True) for key in keys]
     return [
-        Resource(kind, key, current_fields(kind, answer, dialect), id=answer["id"], raw=answer)
+        current_resource(kind, key, answer, dialect)
         for key, answer in zip(keys, answers, strict=True)
         if answer is not None
     ]

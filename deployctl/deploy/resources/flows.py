@@ -15,7 +15,7 @@ from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.dialect import Dialect
 from deployctl.api.paging import pages
 from deployctl.deploy.model import Change, Op, Resource
-from deployctl.deploy.resources.base import ResourceKind, body, current_fields
+from deployctl.deploy.resources.base import ResourceKind, body, current_resource
 from deployctl.project.comparisons import same_set
 from deployctl.project.resources import accepted
 
@@ -43,16 +43,7 @@ class Flows(ResourceKind):
         if not names:
             return []
         found = yield from pages(paths.FLOWS, {"flows": {"name": {"any_": names}}}, len(names))
-        return [
-            Resource(
-                self.name,
-                (each["name"],),
-                current_fields(self.name, each, dialect),
-                id=each["id"],
-                raw=each,
-            )
-            for each in found
-        ]
+        return [current_resource(self.name, (each["name"],), each, dialect) for each in found]
 
     def write(self, change: Change, parent: str, dialect: Dialect) -> ApiCall[str]:  # noqa: ARG002
         """Creates the flow, or patches its tags; a POST leaves a flow that exists as it is."""

@@ -16,7 +16,7 @@ from deployctl.core.errors import LostResponse
 from deployctl.core.json_values import Json, canonical_json
 from deployctl.deploy.model import Change, Key, Op, Resource
 from deployctl.deploy.resources import base
-from deployctl.deploy.resources.base import Pair, ResourceKind, current_fields, match
+from deployctl.deploy.resources.base import Pair, ResourceKind, current_resource, match
 from deployctl.project.comparisons import DTSTART, same_mapping, same_schedule
 from deployctl.project.resources import accepted, declared_fields
 
@@ -87,13 +87,7 @@ def current_schedules(
     """The schedules in a deployment as the server returned it, oldest first."""
     by_age = sorted(answers, key=lambda answer: (answer.get("created") or "", answer["id"]))
     return tuple(
-        Resource(
-            "schedule",
-            (*parent, identity),
-            current_fields("schedule", answer, dialect),
-            id=answer["id"],
-            raw=answer,
-        )
+        current_resource("schedule", (*parent, identity), answer, dialect)
         for answer, identity in zip(by_age, _identities(by_age), strict=True)
     )
 

@@ -13,7 +13,7 @@ from deployctl.core import redact
 from deployctl.core.errors import Conflict
 from deployctl.deploy.model import Change, Op, Resource
 from deployctl.deploy.resources import base
-from deployctl.deploy.resources.base import ResourceKind, body, current_fields
+from deployctl.deploy.resources.base import ResourceKind, body, current_resource
 
 
 class Variables(ResourceKind):
@@ -33,16 +33,7 @@ class Variables(ResourceKind):
         )
         current = {each["name"]: each["value"] for each in found}
         redact.register_secrets(redact.find_secrets(current))
-        return [
-            Resource(
-                self.name,
-                (each["name"],),
-                current_fields(self.name, each, dialect),
-                id=each["id"],
-                raw=each,
-            )
-            for each in found
-        ]
+        return [current_resource(self.name, (each["name"],), each, dialect) for each in found]
 
     def write(self, change: Change, parent: str, dialect: Dialect) -> ApiCall[str]:  # noqa: ARG002
         """Creates, patches or deletes the variable."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, gather
@@ -13,7 +14,7 @@ from deployctl.core.errors import Conflict
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Change, Op, Resource
 from deployctl.deploy.resources import base
-from deployctl.deploy.resources.base import ResourceKind, body, current_fields
+from deployctl.deploy.resources.base import ResourceKind, body, current_resource
 
 
 class WorkPools(ResourceKind):
@@ -94,14 +95,6 @@ def _check_type(name: str, sent: Mapping[str, Json]) -> ApiCall[None]:
 def _pool(pool: Json, queues: Sequence[Json], dialect: Dialect) -> Resource:
     name = pool["name"]
     children = tuple(
-        Resource(
-            "work_queue",
-            (name, queue["name"]),
-            current_fields("work_queue", queue, dialect),
-            id=queue["id"],
-            raw=queue,
-        )
-        for queue in queues
+        current_resource("work_queue", (name, queue["name"]), queue, dialect) for queue in queues
     )
-    fields = current_fields("work_pool", pool, dialect)
-    return Resource("work_pool", (name,), fields, children, id=pool["id"], raw=pool)
+    return replace(current_resource("work_pool", (name,), pool, dialect), children=children)
