@@ -20,6 +20,7 @@ from deployctl.cli.render.json import render
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json
 from deployctl.core.suggest import shortened
+from deployctl.deploy.model import kind_name
 from deployctl.deploy.plan import UNDECLARED, parts_of
 from deployctl.templating.values import Unknown
 
@@ -122,7 +123,7 @@ def check_plan_file(approved: PlanFile, ctx: CommandContext) -> Callable[[], Non
         assert ctx.plan is not None
         new = {part for part in parts_of(ctx.plan) - parts if part[:-1] not in unknown}
         if names := sorted(
-            {f"{kind} {name}" for kind, name, what, *_ in new if what != UNDECLARED}
+            {f"{kind_name(kind)} {name}" for kind, name, what, *_ in new if what != UNDECLARED}
         ):
             raise _stale(approved, names)
 
@@ -164,7 +165,7 @@ def _differences(approved: PlanFile, document: Json) -> Iterator[str]:
     now = _changes(document)
     for key in sorted(now.keys() | approved.changes.keys()):
         was, is_ = approved.changes.get(key), now.get(key)
-        name = f"{key[0].replace('_', ' ')} {key[1]}"
+        name = f"{kind_name(key[0])} {key[1]}"
         if was is None and is_ is not None:
             yield f"{name} ({is_['op']} is not in the plan)"
         elif is_ is None and was is not None:

@@ -30,7 +30,7 @@ from deployctl.core.errors import (
 )
 from deployctl.deploy.last_applied import LastApplied, remove_old_versions, update_last_applied
 from deployctl.deploy.lock import LockLost
-from deployctl.deploy.model import Change, Key, Op, Plan, Resource, Result, ResultStatus
+from deployctl.deploy.model import Change, Key, Op, Plan, Resource, Result, ResultStatus, kind_name
 from deployctl.deploy.plan import compare
 from deployctl.deploy.prune import deleted_keys
 from deployctl.deploy.resources import RESOURCE_KINDS
@@ -242,7 +242,7 @@ def _write(
 def _sentence(change: Change) -> str:
     """`schedule cron 0 7 * * * created`."""
     past = {Op.CREATE: "created", Op.UPDATE: "updated", Op.DELETE: "deleted"}
-    return f"{change.kind.replace('_', ' ')} {change.key[-1]} {past[change.op]}"
+    return f"{kind_name(change.kind)} {change.key[-1]} {past[change.op]}"
 
 
 def _result(

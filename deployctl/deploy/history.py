@@ -8,16 +8,20 @@ name. Values that are secrets by their name or form are masked. The newest revis
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from deployctl.api import paths
-from deployctl.api.calls import ApiCall, Request, call
+from deployctl.api.calls import ApiCall, Request
 from deployctl.api.paging import PAGE
-from deployctl.core.errors import ApiError, DeployctlError
+from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json, canonical_json
 from deployctl.core.redact import MASK, contains_credential, mask_secrets
-from deployctl.deploy.artifact_keys import artifact_key
+from deployctl.deploy.artifacts import (
+    artifact_key,
+    deletion,
+    read_artifacts,
+    remove_old_artifacts,
+)
 from deployctl.deploy.model import (
     Change,
     Key,
@@ -26,6 +30,7 @@ from deployctl.deploy.model import (
     Result,
     ResultStatus,
     secret_names,
+    title_of,
 )
 
 KEPT = 20
@@ -57,7 +62,7 @@ class RecordedChange:
     @property
     def title(self) -> str:
         """Kind and key, as users write them: `work pool k8s`."""
-        return f"{self.kind.replace('_', ' ')} {'/'.join(self.key)}"
+        return title_of(self.kind, self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +119,14 @@ def revision_request(project: str, revision: Revision) -> Request:
 
 
 def remove_old_revisions(project: str) -> ApiCall[None]:
-    """Deletes the revisions that are no longer kept, up to one page of them.
-
-    An error of the server is ignored: the next deploy tries again.
-    """
-    with suppress(ApiError):
-        old = yield from _read(project, PAGE, KEPT)
-        yield [_deletion(project, each) for each in old]
+    """Deletes the revisions that are no longer kept; see `remove_old_artifacts`."""
+    return remove_old_artifacts(history_key(project), _about(project), KEPT)
 
 
 def delete_history(project: str) -> ApiCall[None]:
     """Deletes all revisions."""
-    while found := (yield from _read(project, PAGE)):
-        yield [_deletion(project, each) for each in found]
+    while found := (yield from read_artifacts(history_key(project), _about(project), PAGE)):
+        yield [deletion(each, _about(project)) for each in found]
 
 
 def read_revisions(project: str) -> ApiCall[list[Revision]]:
@@ -134,7 +134,7 @@ def read_revisions(project: str) -> ApiCall[list[Revision]]:
 
     Those that a newer deployctl wrote in another form are left out.
     """
-    found = yield from _read(project, KEPT)
+    found = yield from read_artifacts(history_key(project), _about(project), KEPT)
     return [
         _decode(each)
         for each in found
@@ -157,23 +157,6 @@ def find_revision(project: str, revisions: Sequence[Revision], start: str) -> Re
 def history_key(project: str) -> str:
     """The artifact key of a project's revisions; no project's record has two dashes together."""
     return f"{artifact_key(project)}--history"
-
-
-def _read(project: str, limit: int, offset: int = 0) -> ApiCall[list[Json]]:
-    body = {
-        "artifacts": {"key": {"any_": [history_key(project)]}},
-        "sort": "CREATED_DESC",
-        "limit": limit,
-        "offset": offset,
-    }
-    path = paths.listing(paths.ARTIFACTS)
-    found: list[Json] = yield from call(Request("POST", path, body, subject=_about(project)))
-    return found
-
-
-def _deletion(project: str, revision: Json) -> Request:
-    path = paths.artifact(revision["id"])
-    return Request("DELETE", path, missing_ok=True, subject=_about(project))
 
 
 def _about(project: str) -> str:

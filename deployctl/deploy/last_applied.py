@@ -1,9 +1,8 @@
 """What a project declared at its last apply, kept on the server so that any machine can continue.
 
 The record names, for each resource, the fields that the file declared: names only, never values,
-so it holds no secret. It is an artifact: on every Prefect server the one place that stores
-megabytes under a key of our choice and is never cleaned up. One key per project; each write adds a
-version, and the latest counts.
+so it holds no secret. It is an artifact, one key per project; each write adds a version, and the
+latest counts.
 
 The API has no compare-and-swap, so two commands of one project may write versions that don't know
 of each other. Each version names the one that it was made from, so a writer sees what it missed and
@@ -18,15 +17,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.paging import PAGE, pages
-from deployctl.core.errors import ApiError, DeployctlError, LostResponse
+from deployctl.core.errors import DeployctlError, LostResponse
 from deployctl.core.json_values import Json
-from deployctl.deploy.artifact_keys import KEY_PREFIX, artifact_key
+from deployctl.deploy.artifacts import (
+    KEY_PREFIX,
+    artifact_key,
+    deletion,
+    read_artifacts,
+    remove_old_artifacts,
+)
 from deployctl.deploy.model import Key, Resource
 from deployctl.deploy.resources import RESOURCE_KINDS
 
@@ -191,13 +195,8 @@ def update_last_applied(
 
 
 def remove_old_versions(project: str) -> ApiCall[None]:
-    """Deletes versions of the record that no merge reads any more, up to one page of them.
-
-    They are of no use, so an error of the server is ignored: the next deploy tries again.
-    """
-    with suppress(ApiError):
-        old = yield from _read_artifacts(project, PAGE, offset=_HISTORY)
-        yield [_deletion(project, each) for each in old]
+    """Deletes versions that no merge reads any more; see `remove_old_artifacts`."""
+    return remove_old_artifacts(artifact_key(project), _about(project), _HISTORY)
 
 
 def delete_record(project: str) -> ApiCall[bool]:
@@ -208,7 +207,7 @@ def delete_record(project: str) -> ApiCall[bool]:
     is_there = False
     while found := (yield from _read_artifacts(project, PAGE)):
         is_there = True
-        yield [_deletion(project, each) for each in found[1:] or found]
+        yield [deletion(each, _about(project)) for each in found[1:] or found]
     return is_there
 
 
@@ -259,22 +258,9 @@ def _read_versions(project: str, written: str) -> ApiCall[list[_Version]]:
     return (yield from _read_newest(project, _HISTORY))
 
 
-def _read_artifacts(project: str, limit: int, offset: int = 0) -> ApiCall[list[Json]]:
+def _read_artifacts(project: str, limit: int) -> ApiCall[list[Json]]:
     """Versions as the server has them, newest first."""
-    body = {
-        "artifacts": {"key": {"any_": [artifact_key(project)]}},
-        "sort": "CREATED_DESC",
-        "limit": limit,
-        "offset": offset,
-    }
-    path = paths.listing(paths.ARTIFACTS)
-    found: list[Json] = yield from call(Request("POST", path, body, subject=_about(project)))
-    return found
-
-
-def _deletion(project: str, version: Json) -> Request:
-    path = paths.artifact(version["id"])
-    return Request("DELETE", path, missing_ok=True, subject=_about(project))
+    return read_artifacts(artifact_key(project), _about(project), limit)
 
 
 def _about(project: str) -> str:

@@ -21,7 +21,7 @@ from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
 from deployctl.core.errors import Conflict, DeployctlError, LostResponse
 from deployctl.core.json_values import Json
-from deployctl.deploy.artifact_keys import artifact_key
+from deployctl.deploy.artifacts import artifact_key
 
 _INCOMPLETE = "a deploy ended before it was complete"
 

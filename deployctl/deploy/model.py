@@ -28,6 +28,16 @@ class Op(StrEnum):
     NONE = "none"
 
 
+def kind_name(kind: str) -> str:
+    """A kind of resource in words: `work pool`."""
+    return kind.replace("_", " ")
+
+
+def title_of(kind: str, key: Key) -> str:
+    """Kind and key, as users write them: `work pool k8s`."""
+    return f"{kind_name(kind)} {'/'.join(key)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """A resource, desired or current.
@@ -101,7 +111,7 @@ class Change:
     @property
     def title(self) -> str:
         """Kind and key, as users write them: `work pool k8s`."""
-        return f"{self.kind.replace('_', ' ')} {self.name}"
+        return title_of(self.kind, self.key)
 
     @property
     def is_needed(self) -> bool:

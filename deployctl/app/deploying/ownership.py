@@ -15,7 +15,7 @@ from deployctl.app.deploying.prepare import take_over
 from deployctl.app.deploying.prepared_plan import PreparedPlan, is_whole
 from deployctl.core.diagnostics import Report, Severity
 from deployctl.deploy.last_applied import LastApplied, read_other_records
-from deployctl.deploy.model import Key
+from deployctl.deploy.model import Key, kind_name
 
 
 def check_ownership(
@@ -69,7 +69,7 @@ def _report(
         spans[each.kind, each.key] = loaded.document.spans.value((*each.path, "name"))
     report.add(
         "DC519",
-        f"the {kind.replace('_', ' ')} '{'/'.join(key)}' belongs to the project '{project}'",
+        f"the {kind_name(kind)} '{'/'.join(key)}' belongs to the project '{project}'",
         spans.get(identity),
         help="Rename one of them. If it has moved here, add --take-over; the other project then "
         "has to drop it from its file.",

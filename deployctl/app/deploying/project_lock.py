@@ -27,6 +27,7 @@ from deployctl.core.diagnostics import Report
 from deployctl.core.errors import DeployctlError, NotFound, Rejected, Unauthorized
 from deployctl.core.progress import Progress
 from deployctl.deploy.lock import LockHolder, LockLost, acquire_lock, leave, release, renewal
+from deployctl.deploy.model import kind_name
 from deployctl.deploy.plan import parts_of
 from deployctl.deploy.prune import deleted_keys
 
@@ -275,7 +276,7 @@ def _confirm(
             message = "a deploy of the project '{}' that ended before it was complete is completed"
             report.add("DC526", message.format(project))
         return again
-    new = sorted({f"{kind.replace('_', ' ')} {name}" for kind, name, *_ in after - before})
+    new = sorted({f"{kind_name(kind)} {name}" for kind, name, *_ in after - before})
     is_partly_done = after != before and bool(again.plan.needed)
     if new or (lock.waited and prepared.loaded.selects_all and is_partly_done):
         what = f": {', '.join(new[:3])}{' …' * (len(new) > 3)}" if new else ""

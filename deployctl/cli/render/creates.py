@@ -9,11 +9,11 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from deployctl.cli.render.differences import inline_text, tree
-from deployctl.cli.render.layout import MARKS, View, kind_name, pad, plural, title
+from deployctl.cli.render.layout import MARKS, View, pad, plural, title
 from deployctl.cli.render.values import inline, yaml_lines
 from deployctl.core.json_values import Json, JsonPath, canonical_json
 from deployctl.core.redact import redact
-from deployctl.deploy.model import Change, Op
+from deployctl.deploy.model import Change, Op, kind_name
 
 _MANY = 4
 """Creates of one kind from which on each has one line."""

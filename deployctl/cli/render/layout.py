@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from deployctl.deploy.model import Op, Resource
+from deployctl.deploy.model import Op, Resource, kind_name
 
 DEFAULT_WIDTH = 100
 """Columns to which names and YAML are wrapped where the output has no width."""
@@ -81,11 +81,6 @@ def wrapped(names: Iterable[str], indent: int, columns: int) -> Iterator[str]:
 def title(kind: str, name: str) -> str:
     """`work pool k8s`."""
     return f"{kind_name(kind)} {name}"
-
-
-def kind_name(kind: str) -> str:
-    """A kind of resource in words: `work pool`."""
-    return kind.replace("_", " ")
 
 
 def plural(count: int, kind: str) -> str:

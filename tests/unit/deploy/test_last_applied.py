@@ -10,7 +10,7 @@ import pytest
 from deployctl.api.calls import ApiCall, Request
 from deployctl.core.errors import DeployctlError, LostResponse, Rejected
 from deployctl.core.json_values import Json
-from deployctl.deploy.artifact_keys import artifact_key
+from deployctl.deploy.artifacts import artifact_key
 from deployctl.deploy.desired import deployment, work_pool
 from deployctl.deploy.last_applied import (
     LastApplied,
