@@ -19,7 +19,7 @@ from deployctl.project.comparisons import (
     same_set,
 )
 from deployctl.project.environment_keys import environments
-from deployctl.project.resource_keys import NAME, RESOURCE_LISTS
+from deployctl.project.resource_keys import RESOURCE_LISTS, name_key
 from deployctl.project.shapes import (
     Anything,
     Choice,
@@ -198,12 +198,7 @@ _ACTIONS: dict[str, Key] = {
 DEPLOYMENT = Table(
     "deployment",
     {
-        "name": Key(
-            NAME,
-            "The deployment's name; unique for its flow.",
-            Field("name", update=NEVER, managed=False),
-            required=True,
-        ),
+        "name": name_key("The deployment's name; unique for its flow."),
         "entrypoint": Key(
             Text(),
             "The flow function: `path/to/file.py:function` or `package.module:function`.",

@@ -31,6 +31,14 @@ from deployctl.project.shapes import (
 
 NAME = Text(forbidden="/%&><")
 
+
+def name_key(doc: str) -> Key:
+    """The key of a name that identifies a resource, and so never changes."""
+    return Key(NAME, doc, Field("name", update=NEVER, managed=False), required=True)
+
+
+_TAGS = Key(ListOf(Text(), single=True), "Tags.", Field("tags", same=same_set, default=[]), null=[])
+
 QUEUE = Table(
     "work queue",
     {
@@ -53,9 +61,7 @@ QUEUE = Table(
 POOL = Table(
     "work pool",
     {
-        "name": Key(
-            NAME, "The pool's name.", Field("name", update=NEVER, managed=False), required=True
-        ),
+        "name": name_key("The pool's name."),
         "type": Key(
             Text(),
             "`kubernetes`, `docker`, `process`, …",
@@ -83,12 +89,7 @@ POOL = Table(
 VARIABLE = Table(
     "variable",
     {
-        "name": Key(
-            NAME,
-            "The variable's name.",
-            Field("name", update=NEVER, managed=False),
-            required=True,
-        ),
+        "name": name_key("The variable's name."),
         "value": Key(
             Anything(),
             "Its value; any JSON on Prefect 3, text on 2.20.",
@@ -96,9 +97,7 @@ VARIABLE = Table(
             required=True,
             null=None,
         ),
-        "tags": Key(
-            ListOf(Text(), single=True), "Tags.", Field("tags", same=same_set, default=[]), null=[]
-        ),
+        "tags": _TAGS,
     },
 )
 
@@ -156,15 +155,8 @@ BLOCK = Table(
 FLOW = Table(
     "flow",
     {
-        "name": Key(
-            NAME,
-            "The flow's name, as its code gives it.",
-            Field("name", update=NEVER, managed=False),
-            required=True,
-        ),
-        "tags": Key(
-            ListOf(Text(), single=True), "Tags.", Field("tags", same=same_set, default=[]), null=[]
-        ),
+        "name": name_key("The flow's name, as its code gives it."),
+        "tags": _TAGS,
         "labels": Key(
             Mapping_(),
             "Labels; the server takes them only when the flow is created.",
