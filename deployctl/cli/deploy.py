@@ -54,7 +54,6 @@ def deploy(
     from deployctl.app.deploying.deploy import build
     from deployctl.cli.console import terminal_width, write
     from deployctl.cli.hook import as_hook
-    from deployctl.cli.plan_file import check_plan_file, read_plan_file
     from deployctl.cli.project import (
         apply_all,
         build_plan,
@@ -72,8 +71,12 @@ def deploy(
     with as_hook(ctx, hook), ExitStack() as stack:
         use_env_files(selection.env_file)
         options = load_options(selection, overrides, deployment, images)
-        approved = read_plan_file(plan_file) if plan_file else None
+        approved = None
         checks: list[Callable[[], None]] = []
+        if plan_file:
+            from deployctl.cli.plan_file import check_plan_file, read_plan_file
+
+            approved = read_plan_file(plan_file)
         opened = open_projects(ctx, options, selection.files, server)
         projects, session = stack.enter_context(opened)
         with build_plan(

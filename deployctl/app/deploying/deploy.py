@@ -23,7 +23,7 @@ from deployctl.core.errors import Interrupted
 from deployctl.core.progress import Progress
 from deployctl.deploy.apply import apply
 from deployctl.deploy.last_applied import update_last_applied
-from deployctl.deploy.model import Result, ResultStatus
+from deployctl.deploy.model import Plan, Result, ResultStatus
 from deployctl.steps.engine import CompletedSteps
 
 DEPLOYING = "deploying"
@@ -148,15 +148,6 @@ def deploy(
         run(update_last_applied(project, partial(with_taken_over, taken=taken)), session)
         for other, record in taken.items():
             run(update_last_applied(other, methodcaller("without", record.everything)), session)
-    needed = len(prepared.plan.needed)
-    if needed:
-        progress.phase(DEPLOYING, needed)
-
-    def advance(result: Result) -> None:
-        """Advances the progress display, then reports the result."""
-        progress.advance(result.change.name)
-        on_done(result)
-
     return apply(
         prepared.plan,
         prepared.loaded.project,
@@ -164,6 +155,21 @@ def deploy(
         prepared.dialect,
         session,
         report,
-        advance,
+        with_progress(prepared.plan, progress, on_done),
         check_lock,
     )
+
+
+def with_progress(
+    plan: Plan, progress: Progress, on_done: Callable[[Result], None]
+) -> Callable[[Result], None]:
+    """Begins the phase in which a plan is applied; returns what to call with each result."""
+    if plan.needed:
+        progress.phase(DEPLOYING, len(plan.needed))
+
+    def advance(result: Result) -> None:
+        """Advances the progress display, then reports the result."""
+        progress.advance(result.change.name)
+        on_done(result)
+
+    return advance

@@ -16,7 +16,7 @@ from deployctl.api.calls import gather
 from deployctl.api.dialect import Dialect, detect
 from deployctl.api.driver import run
 from deployctl.api.session import Session
-from deployctl.app.deploying.deploy import DEPLOYING
+from deployctl.app.deploying.deploy import with_progress
 from deployctl.app.deploying.load import ReadReferences
 from deployctl.app.deploying.project_file import read_name_and_server
 from deployctl.app.deploying.project_lock import LOCK_TIMINGS, ProjectLock
@@ -35,7 +35,7 @@ from deployctl.deploy.last_applied import (
     root_of,
 )
 from deployctl.deploy.lock import LockLost
-from deployctl.deploy.model import Change, Key, Plan, Resource, Result
+from deployctl.deploy.model import Change, Key, Plan, Resource, Result, kind_name
 from deployctl.deploy.prune import deleted_keys, deletes
 from deployctl.deploy.resources import RESOURCE_KINDS
 from deployctl.project.document import Document, read_document
@@ -161,7 +161,7 @@ def deletable(
 def report_destroy(planned: DestroyPlan, report: Report) -> None:
     """Reports what stays (DC545), and that there is nothing to destroy (DC546)."""
     for (kind, key), reason in sorted(planned.kept.items()):
-        report.add("DC545", f"{kind.replace('_', ' ')} '{'/'.join(key)}' stays: {reason}")
+        report.add("DC545", f"{kind_name(kind)} '{'/'.join(key)}' stays: {reason}")
     if not planned.record.everything:
         report.add(
             "DC546",
@@ -195,13 +195,6 @@ def destroy(
                 f"a deploy of the project '{planned.project}' has added to it: {names}",
                 help="Nothing was deleted. Run the same command again to see what it deletes now.",
             )
-        progress.phase(DEPLOYING, len(again.plan.changes))
-
-        def advance(result: Result) -> None:
-            """Advances the progress display, then reports the result."""
-            progress.advance(result.change.name)
-            on_done(result)
-
         if again.plan.changes:
             results = apply(
                 again.plan,
@@ -210,7 +203,7 @@ def destroy(
                 again.dialect,
                 session,
                 report,
-                advance,
+                with_progress(again.plan, progress, on_done),
                 lock.check,
             )
         if all(each.is_written for each in results) and not report.blocking:

@@ -16,7 +16,6 @@ from deployctl.deploy.prune import deleted_keys, deletes
 from deployctl.deploy.resources import RESOURCE_KINDS
 from deployctl.steps.model import Step
 from deployctl.templating.grammar import PlaceholderKind
-from deployctl.templating.references import references
 
 NO_POOLS: Mapping[str, PoolInfo] = MappingProxyType({})
 
@@ -66,13 +65,9 @@ class PreparedPlan:
     @property
     def _used(self) -> set[tuple[str, Key]]:
         """The recorded blocks and variables that deployments reference."""
-        recorded = {each for each in self.last_applied.roots() if each[0] in ("block", "variable")}
-        if not recorded:
-            return set()
-        found = (each for one in self.loaded.selected for _, each in references(one.entry))
-        return recorded & {
-            ("block" if each.kind is PlaceholderKind.BLOCK else "variable", each.source)
-            for each in found
+        return set(self.last_applied.roots()) & {
+            ("block" if kind is PlaceholderKind.BLOCK else "variable", source)
+            for kind, source in self.inputs.references.sources
         }
 
     @property
