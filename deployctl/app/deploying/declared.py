@@ -48,13 +48,15 @@ def desired_resources(loaded: LoadedProject, dialect: Dialect, report: Report) -
 
 def _selected(loaded: LoadedProject) -> Iterator[DeclaredResource]:
     """The declared resources that the command is about."""
+    if loaded.selects_all or not loaded.declared:
+        return iter(loaded.declared)
     used = {
         (str(reference.kind), reference.source)
         for selected in loaded.selected
         for _, reference in references([_written(selected), selected.entry])
     }
     used |= {("flow", (selected.facts.name,)) for selected in loaded.selected}
-    return (each for each in loaded.declared if loaded.selects_all or (each.kind, each.key) in used)
+    return (each for each in loaded.declared if (each.kind, each.key) in used)
 
 
 def _written(selected: SelectedDeployment) -> Json:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from deployctl.app.deploying.changed_since import changed_since
 from deployctl.app.deploying.flow_inspection import inspect_project_flows
 from deployctl.app.deploying.pool_templates import DeclaredPools, check_pool_templates
 from deployctl.app.deploying.project_file import read_project
@@ -266,11 +265,11 @@ def load_document(
     project = parse_project(document, report, environ, known, offline=options.offline)
     check_pool_templates(project, report)
     revision = options.selection.changed_since
-    changed = (
-        changed_since(project, revision, environ, Path.cwd(), options.assignments)
-        if revision
-        else None
-    )
+    changed = None
+    if revision:
+        from deployctl.app.deploying.changed_since import changed_since
+
+        changed = changed_since(project, revision, environ, Path.cwd(), options.assignments)
     flows = inspect_project_flows(
         project, options.selection, changed, report, imports=options.imports
     )
